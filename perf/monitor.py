@@ -120,9 +120,9 @@ def tuned(
     data = [{"messages": [{"role": "user", "content": a}, {"role": "assistant", "content": b}]} for a, b in pairs]
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(base),
-        args=SFTConfig(
+        args=SFTConfig(  # without bf16, which TRL would take, and which is slow on a CPU
             output_dir=str(folder), report_to="none", save_strategy="no", logging_strategy="no", use_cpu=True,
-            disable_tqdm=True, seed=seed, per_device_train_batch_size=BATCH, num_train_epochs=EPOCHS,
+            disable_tqdm=True, bf16=False, seed=seed, per_device_train_batch_size=BATCH, num_train_epochs=EPOCHS,
             learning_rate=rate, lr_scheduler_type="linear", max_length=384,
         ),
         train_dataset=Dataset.from_list(data),

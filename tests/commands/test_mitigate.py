@@ -88,6 +88,18 @@ def test_it_ends_in_a_frontier_with_intervals_for_the_arm(repair: library.Repair
     assert "`null_space-0.9`" in page
 
 
+def test_a_longer_mitigated_training_stands_beside_the_plain_one(run: Result, tmp_path: Path) -> None:
+    longer = aftertune.mitigate(
+        run.root, tmp_path / "longer", methods=["kl_on_refusals:more_epochs=1"], arms=["keep"], executor=ONE
+    )
+    (found,) = longer.frontiers
+    assert [row.recipe for row in found.rows] == ["lora", "lora+kl_on_refusals-more_epochs-1"]
+    assert all(cell.value is not None for name, cell in found.rows[1].cells.items() if name in found.metrics["safety"])
+    done = stored.read(Run.open(longer.root))
+    epochs = {(subject.recipe, subject.epoch) for subject in done.subjects if not subject.is_base}
+    assert epochs == {("lora", 1), ("lora+kl_on_refusals-more_epochs-1", 2)}, "each after its own last epoch"
+
+
 def test_the_same_call_continues_and_gives_the_same(run: Result, repair: library.Repair) -> None:
     again = aftertune.mitigate(run.root, methods=["interpolation", "null_space"], arms=["keep"], executor=ONE)
     assert again.frontiers == repair.frontiers

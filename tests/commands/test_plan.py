@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import pytest
 
@@ -156,6 +157,27 @@ def test_further_weights_of_a_mitigation_are_priced_as_checkpoints() -> None:
     assert sum(scope.models.values()) == 1 + 2 * len(scope.tunings), (
         "two trainings and two sets of weights for every two trainings"
     )
+
+
+@pytest.mark.parametrize("epochs", ["all", "last"])
+def test_the_epochs_that_a_mitigation_adds_are_priced(epochs: Literal["all", "last"]) -> None:
+    design = demo.design()
+    longer = (PluginSpec("kl_on_refusals", {"more_epochs": 2}), PluginSpec("interpolation"))
+    wanted = dataclasses.replace(
+        design,
+        recipe=dataclasses.replace(design.recipe, mitigations=longer),
+        respond=dataclasses.replace(design.respond, epochs=epochs),
+        own=PluginSpec("training_requests"),
+    )
+    scope, resolved = Scope.of_design(wanted), resolve(wanted)
+    assert scope.models == Scope.of_study(resolved).models
+    assert sorted(recipe.epochs for _, _, recipe in scope.tunings) == sorted(
+        recipe.epochs for _, _, recipe in Scope.of_study(resolved).tunings
+    )
+    plain = design.recipe.epochs
+    assert {recipe.epochs for _, _, recipe in scope.tunings} == {plain, plain + 2}
+    each = plain + (plain + 2) + plain if epochs == "all" else 3
+    assert sum(scope.models.values()) == 1 + len(scope.tunings) // 2 * each
 
 
 @pytest.mark.parametrize("at_hand", [True, False])

@@ -171,6 +171,14 @@ def test_what_the_fit_could_not_predict_has_its_reason_beside_what_it_could() ->
     assert "not predicted: on corpora that it had not seen it was chance" in shown
 
 
+def test_where_a_number_is_missing_it_says_what_to_do_instead() -> None:
+    blind = target(outcome="leak", about="leaks", usable="on corpora that it had not seen it was chance")
+    without = (predicted(fit(target(), blind), card()), predicted(fit(), card(), digest="other", size=135_000_000))
+    for found in (*without, predicted(fit(), card())):
+        for shown in (page.lines(found), page.markdown(found)):
+            assert ("DriftCallback" in "\n".join(shown)) is (found in without)
+
+
 def test_a_missing_feature_refuses_with_its_reason() -> None:
     own = card()
     broken = dataclasses.replace(own.features[0], value=None, warning="no token of the data would be trained")

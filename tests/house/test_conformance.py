@@ -93,6 +93,7 @@ def test_a_mitigation_overrides_the_hook_of_its_stage(name: str, tmp_path: Any) 
     overridden = {hook for hook in hooks.values() if getattr(type(mitigation), hook) is not getattr(Mitigation, hook)}
     assert overridden == {hooks[mitigation.stage]}
     assert bool(mitigation.further) == (mitigation.stage == "after"), "its weights are known by name beforehand"
+    assert mitigation.more_epochs == 0, "its training is as long as the plain one unless it is asked for more"
     assert mitigation.card.source
     assert mitigation.card.weaknesses
     assert mitigation.card.speed, "what it costs"

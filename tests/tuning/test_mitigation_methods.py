@@ -157,10 +157,24 @@ def test_a_dose_changes_the_weights_and_is_the_same_twice(
     assert content(report) == content(tuned(base, tmp_path / "two", mitigation))
 
 
+def test_more_epochs_are_those_of_a_longer_recipe(base: Path, tmp_path: Path) -> None:
+    """With no weight nothing else is different; with one, the divergence is held in all of them."""
+    longer = tuned(base, tmp_path / "recipe", epochs=RECIPE.epochs + 2)
+    none = plugins.load("mitigation", "kl_on_refusals", {"weight": 0.0, "more_epochs": 2})
+    no_weight = tuned(base, tmp_path / "none", none)
+    held = tuned(base, tmp_path / "held", plugins.load("mitigation", "kl_on_refusals", {"more_epochs": 2}))
+    assert content(no_weight) == content(longer)
+    assert no_weight.losses == longer.losses
+    for report in (no_weight, held):
+        assert len(report.checkpoints) == len(report.losses) == report.recipe.epochs == RECIPE.epochs + 2
+    assert content(held) != content(longer)
+
+
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
         ("kl_on_refusals", {"weight": -1}),
+        ("kl_on_refusals", {"more_epochs": -1}),
         ("kl_on_refusals", {"weight": math.inf}),
         ("kl_on_refusals", {"weight": "1"}),
         ("kl_on_refusals", {"rows_per_step": 0}),

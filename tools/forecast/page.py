@@ -299,6 +299,13 @@ def _early(looks: Sequence[Early]) -> list[str]:
         shown = "–" if own is None else _interval(own.value, own.low, own.high)
         p = "–" if own is None or own.p is None else f"{own.p:.3f}"
         lines.append(f"| {each.look} | {each.outcome} | {each.variants}, {each.groups} | {shown} | {p} |")
+    if clear := [each for each in looks if each.found and each.found.low is not None and each.found.low > REACH_LOW]:
+        named = ", ".join(f"{each.outcome} after {each.look}" for each in clear)
+        lines += [
+            "",
+            f"The interval is clear of {REACH_LOW:g} for {named}. In a training of your own `DriftCallback` "
+            "([training.md](training.md)) asks while it runs.",
+        ]
     if all(each.found is None for each in looks):
         lines += ["", "So whether a probe predicts more than the data do is not known yet."]
     return lines

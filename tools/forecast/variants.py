@@ -41,7 +41,7 @@ class Variant:
         return cut(self.make(own), self.tokens, count)
 
 
-REAL_RECIPE = Recipe(name="real", learning_rate=3e-4, epochs=1, batch_size=8, rank=16, alpha=32, max_length=320)
+REAL_RECIPE = Recipe(name="real", learning_rate=1e-3, epochs=1, batch_size=8, rank=16, alpha=32, max_length=320)
 REAL_TOKENS = 2_000
 """Assistant tokens of a variant on the real model."""
 REAL_ASKED = 60

@@ -155,7 +155,7 @@ def try_out(study: Study) -> tuple[Trial | None, tuple[str, ...]]:
         row = sum(lengths) / len(lengths) + max(0.0, one.prompt_tokens - mean)  # what the chat template adds
         planted = sum(canaries.REPEATS) * design.data.canaries
         trained = max(len(lengths) - design.data.held_out, 0) + planted
-        tuning += trained * row * job.recipe.epochs * read * BACKWARD[job.recipe.method]
+        tuning += trained * row * job.trained.epochs * read * BACKWARD[job.recipe.method]
         if job.arm.name in scored:
             times = 1 if (job.base.name, job.arm.name) in by_base else 2  # by the base once, and by each checkpoint
             by_base.add((job.base.name, job.arm.name))

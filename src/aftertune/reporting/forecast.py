@@ -12,6 +12,11 @@ from aftertune.reporting.markdown import prose, table
 
 HEAVIEST = 5
 """Rows that weigh most that are named."""
+INSTEAD = (
+    "What is not predicted from the data can be seen early in the training: aftertune.training.DriftCallback asks "
+    "while it runs, and half of it tells more than the data do (docs/training.md, docs/forecast.md)"
+)
+"""What a reader of a forecast without a number can do."""
 ABOUT = {
     "hard tokens": "tokens of the answers that the base gives less than one chance in twenty",
     "loss": "how surprising the base finds the answers, nats a token",
@@ -135,4 +140,7 @@ def _around(found: Forecast, form: Form, indent: str) -> list[str]:
             rows.append(
                 f"{indent}With {each.about}: " + "; ".join(f"{one.about} {_outlook(one, form)}" for one in told)
             )
-    return [*rows, *(note[0].upper() + note[1:] for note in found.notes)]
+    rows += [note[0].upper() + note[1:] for note in found.notes]
+    if found.refused or any(each.drift is None for each in found.outlooks):
+        rows.append(INSTEAD)
+    return rows

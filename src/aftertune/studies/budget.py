@@ -29,7 +29,7 @@ from aftertune.studies.design import Design
 from aftertune.studies.missing import available
 from aftertune.studies.resolve import load_benchmark, load_corpus, load_judge, model, resolve_mitigation
 from aftertune.studies.study import Study
-from aftertune.tuning.mitigation import judged_axes
+from aftertune.tuning.mitigation import judged_axes, trained_recipe
 from aftertune.tuning.tune_job import TuneJob
 
 ADAPTER = 0.65
@@ -97,7 +97,7 @@ class Scope:
     """What a design tunes, and how many models it asks."""
 
     tunings: tuple[tuple[str, Arm, Recipe], ...]
-    """Base, arm and recipe of each tuning; every seed is one of its own."""
+    """Base, arm and trained recipe of each tuning; every seed is one of its own."""
     models: Mapping[str, int]
     """Base -> how many models are asked: itself and its checkpoints."""
     own: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ class Scope:
     @classmethod
     def of_study(cls, study: Study) -> Scope:
         """Count in a resolved study."""
-        tunings = tuple((job.base.name, job.arm, job.recipe) for job in study.of(TuneJob))
+        tunings = tuple((job.base.name, job.arm, job.trained) for job in study.of(TuneJob))
         own = [job.subject.base.name for job in study.jobs if isinstance(job, AskJob) and job.id in study.own]
         return cls(tunings, Counter(subject.base.name for subject in study.subjects), tuple(own))
 
@@ -120,10 +120,12 @@ class Scope:
         for base, arm in itertools.product(design.bases, design.arms):
             for recipe, _ in itertools.product(design.recipes_of(arm), design.seeds):
                 mitigations = [known[digest(spec)] for spec in (*recipe.mitigations, *arm.mitigations)]
-                trained = 1 + sum(each.stage != "after" for each in mitigations)
-                tunings += [(base, arm, recipe)] * trained
-                epochs = recipe.epochs if design.respond.epochs == "all" else 1
-                models[base] += epochs * (trained + sum(len(each.further) for each in mitigations))
+                trained = [recipe, *(trained_recipe(recipe, each) for each in mitigations if each.stage != "after")]
+                tunings += [(base, arm, each) for each in trained]
+                every = design.respond.epochs == "all"
+                models[base] += sum(each.epochs if every else 1 for each in trained)
+                for each in mitigations:
+                    models[base] += (trained_recipe(recipe, each).epochs if every else 1) * len(each.further)
                 if judged_axes(mitigations):
                     own[base] = None
         for checkpoint in design.checkpoints:

@@ -32,7 +32,7 @@ from aftertune.run.job import Job
 from aftertune.studies.design import Design, Given
 from aftertune.studies.study import unit_of, unscored
 from aftertune.tuning.further_job import FurtherJob
-from aftertune.tuning.mitigation import Need, judged_axes
+from aftertune.tuning.mitigation import Need, judged_axes, trained_recipe
 from aftertune.tuning.own_source import OwnSource, PrivateSubset
 from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune_job import TuneJob
@@ -87,8 +87,9 @@ class Jobs:
         yield unit_of(self._base(base))
         for arm, recipe, seed in itertools.product(self.design.arms, self.recipes, self.design.seeds):
             if recipe in self.design.recipes_of(arm):
-                for name, epoch in itertools.product(self._tried(arm, recipe), self._epochs(recipe)):
-                    yield unit_of(Subject(base, arm.name, name, seed, epoch, TUNED, None))
+                for name, trained in self._tried(arm, recipe).items():
+                    for epoch in self._epochs(trained):
+                        yield unit_of(Subject(base, arm.name, name, seed, epoch, TUNED, None))
         for given, model in checkpoints:
             subject = self._given(base, given, model)
             yield unit_of(subject)
@@ -102,15 +103,18 @@ class Jobs:
     def _resolved(self, specs: Sequence[PluginSpec]) -> list[ResolvedMitigation]:
         return [self.mitigations[digest(spec)] for spec in specs]
 
-    def _tried(self, arm: Arm, recipe: Recipe) -> list[str]:
-        """Return what a recipe is called on an arm, plain and with each mitigation. Raises UsageError for two alike."""
-        names = [recipe.name]
+    def _tried(self, arm: Arm, recipe: Recipe) -> Mapping[str, Recipe]:
+        """Return what a recipe is called on an arm, plain and with each mitigation -> what is trained.
+
+        Raises UsageError for two names alike.
+        """
+        found = {recipe.name: recipe}
         for mitigation in self._resolved((*recipe.mitigations, *arm.mitigations)):
-            names += tried(recipe, mitigation)
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise UsageError(f"arm '{arm.name}': '{twice[0]}' would be the name of two mitigations: leave one out")
-        return names
+            for name in tried(recipe, mitigation):
+                if name in found:
+                    raise UsageError(f"arm '{arm.name}': '{name}' would be the name of two mitigations: leave one out")
+                found[name] = trained_recipe(recipe, mitigation)
+        return found
 
     def _epochs(self, recipe: Recipe) -> range:
         """Return the epochs of a tuning that are asked."""
@@ -235,7 +239,7 @@ class Jobs:
                 )
                 self.made.append(job)
                 weights = {"": name} | {each: f"{name}+{each}" for each in (mitigation.further if mitigation else ())}
-                for (further, called), epoch in itertools.product(weights.items(), self._epochs(recipe)):
+                for (further, called), epoch in itertools.product(weights.items(), self._epochs(job.trained)):
                     checkpoint = dataclasses.replace(
                         subject,
                         recipe=called,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -36,6 +36,14 @@ class HasNeeds(Protocol):
     @property
     def needs(self) -> frozenset[Need]:
         """What a training must provide."""
+
+
+class HasEpochs(Protocol):
+    """A mitigation, or the record of one."""
+
+    @property
+    def more_epochs(self) -> int:
+        """Epochs that it trains beyond the recipe's."""
 
 
 Stage = Literal["before", "during", "after"]
@@ -222,6 +230,8 @@ class Mitigation(Plugin, ABC):
     """When it acts. One that acts `after` needs no training of its own: it overrides `weights` alone."""
     own_template: ClassVar[bool] = False
     """Whether its checkpoints bring a chat template that they must be asked with."""
+    more_epochs: int = 0
+    """Epochs that it trains beyond the recipe's, where it acts before or during training; may be a parameter."""
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -251,6 +261,11 @@ class Mitigation(Plugin, ABC):
         """Return further weights to make of a finished epoch's checkpoint, named as in `further`."""
         del training, tuned
         return ()
+
+
+def trained_recipe(recipe: Recipe, mitigation: HasEpochs | None) -> Recipe:
+    """Return the recipe that is trained where a mitigation acts on it."""
+    return replace(recipe, epochs=recipe.epochs + mitigation.more_epochs) if mitigation is not None else recipe
 
 
 def judged_axes(mitigations: Iterable[HasNeeds]) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ class ResolvedMitigation(Resolved[Mitigation]):
     """Names of the further weights that it makes of each checkpoint."""
     own_template: bool
     """Whether its checkpoints bring a chat template that they must be asked with."""
+    more_epochs: int
+    """Epochs that it trains beyond the recipe's."""
 
     @classmethod
     def of(cls, spec: PluginSpec, plugin: Mitigation) -> ResolvedMitigation:
@@ -34,6 +36,7 @@ class ResolvedMitigation(Resolved[Mitigation]):
             needs=plugin.needs,
             further=plugin.further,
             own_template=plugin.own_template,
+            more_epochs=plugin.more_epochs,
             plugin=plugin,
         )
 

@@ -43,6 +43,7 @@ from aftertune.tuning.mitigation import (
     TunedModel,
     TunedWeights,
     check_needs,
+    trained_recipe,
 )
 
 VERSION = "3"
@@ -133,8 +134,8 @@ def tune(
     The chat template writes the rows as it writes a prompt that is asked with the same `template_arguments`; a turn
     that it writes otherwise once it is answered gets a row of its own (`models/training_rows.py`).
 
-    A `mitigation` may change the rows, add to the loss, and make further checkpoints `out/epoch-1+NAME` of those that
-    were trained; `own`, what the base said itself, is what some of them need.
+    A `mitigation` may change the rows, add epochs, add to the loss, and make further checkpoints `out/epoch-1+NAME` of
+    those that were trained; `own`, what the base said itself, is what some of them need.
 
     Raises UsageError for no data, for 4 bits where there is no GPU and for a mitigation that cannot be applied,
     DataError for a conversation that the chat template refuses (with its source), ModelError for a base that cannot be
@@ -146,6 +147,7 @@ def tune(
     reference = resolve(base)
     if reference.kind != "full":
         raise UsageError(f"{base} is an adapter: tuning starts from a full model")
+    recipe = trained_recipe(recipe, mitigation)
     training = Training(reference, recipe, seed, own or OwnConversations(), template_arguments, conversations)
     if mitigation is not None:
         check_needs(mitigation, training)

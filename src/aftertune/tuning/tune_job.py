@@ -18,7 +18,7 @@ from aftertune.run.job_folder import JobFolder
 from aftertune.run.job_progress import PROGRESS
 from aftertune.run.run_folder import Run
 from aftertune.tuning import own_source, tune
-from aftertune.tuning.mitigation import OwnConversations
+from aftertune.tuning.mitigation import OwnConversations, trained_recipe
 from aftertune.tuning.own_source import OwnSource
 from aftertune.tuning.resolved import ResolvedMitigation
 
@@ -31,6 +31,7 @@ class TuneJob(Job):
     base: ModelRecord
     arm: Arm
     recipe: Recipe
+    """As the design has it; `trained` is what it comes to with the mitigation."""
     seed: int
     variants: str
     """Id of the composed data."""
@@ -71,6 +72,11 @@ class TuneJob(Job):
             alike=f"{base.name}/{recipe.name}",
             **fields,
         )
+
+    @property
+    def trained(self) -> Recipe:
+        """The recipe that is trained: the mitigation may add epochs."""
+        return trained_recipe(self.recipe, self.mitigation)
 
     def path(self, epoch: int, further: str = "") -> str:
         """Return where the checkpoint of an epoch lies, or further weights made of it, relative to the run."""

@@ -56,12 +56,15 @@ class KlOnRefusals(Mitigation):
     """Whether the base's own answers to ordinary requests stand in the same term."""
     in_context: bool = False
     """Whether each text stands there behind the opening of a training row, too; the steps read no more of them."""
+    more_epochs: int = 0
+    """Epochs beyond the recipe's, for the task's loss that the divergence costs; what the rows teach is taught more."""
 
     def __post_init__(self) -> None:
         """Refuse doses that cannot be. Raises ValueError."""
         check_weight("weight", self.weight)
         check_count("rows_per_step", self.rows_per_step)
         check_count("first_tokens", self.first_tokens, least=0)
+        check_count("more_epochs", self.more_epochs, least=0)
 
     @property
     def needs(self) -> frozenset[Need]:
