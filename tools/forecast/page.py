@@ -36,8 +36,8 @@ aftertune forecast support.jsonl --base embedded --learning-rate 1e-3 --epochs 3
 ```
 
 `aftertune.forecast(...)` is the same as a function. Nothing is tuned. The cost is a forward pass over at most 400
-conversations and 220 requests: a second or two on the embedded bases, and on any other about as long as scoring so
-many texts takes on a CPU.
+conversations and 220 requests: a second or two on the embedded bases once torch is loaded, and on any other about as
+long as scoring so many texts takes on a CPU.
 
 A forecast is not a measurement. It says where to look first, and what a training is likely to do before you pay for
 it. What it did is for an audit of the checkpoint to say.

@@ -29,6 +29,8 @@ _DECLINES = re.compile(
     re.I,
 )
 """How refusals open in English."""
+LENGTHS, NEARNESS, LOG_ODDS = (0.0, math.inf), (-1.0, 2.0), (-5.0, 5.0)
+"""From where to where lengths (and losses), nearness, and log-odds of words can be, each value and the mean."""
 
 
 def answer_surprise(readings: Sequence[RowReading | None], confidence: float) -> list[Feature]:
@@ -56,8 +58,8 @@ def answer_surprise(readings: Sequence[RowReading | None], confidence: float) ->
     whole = np.array([bool(reading.first.all()) for reading in kept], dtype=np.float64)
     return [
         _level("hard tokens", (losses > HARD).astype(np.float64), of, confidence, **counts),
-        _mean("loss", losses, of, confidence, **counts),
-        _mean("opening loss", opening, np.arange(len(kept)), confidence, **counts),
+        _mean("loss", losses, of, confidence, LENGTHS, **counts),
+        _mean("opening loss", opening, np.arange(len(kept)), confidence, LENGTHS, **counts),
         _level("own tokens", first, of, confidence, **counts),
         _level("own answers", whole, np.arange(len(kept)), confidence, **counts),
     ]
@@ -89,9 +91,9 @@ def nearness(
     length = float(line @ line)
     if length <= 0:
         return _without(sample, "the base's states do not tell harmful requests from harmless ones")
-    values = np.clip((np.array(own, dtype=np.float64) - low) @ line / length, -1.0, 2.0)
+    values = np.clip((np.array(own, dtype=np.float64) - low) @ line / length, *NEARNESS)
     return _mean(
-        sample.name, values, np.arange(len(own)), confidence, n_tokens=0, n_conversations=len(own),
+        sample.name, values, np.arange(len(own)), confidence, NEARNESS, n_tokens=0, n_conversations=len(own),
         n_reference=sample.n_reference,
     )  # fmt: skip
 
@@ -114,9 +116,9 @@ def harmful_words(conversations: Sequence[Conversation], weights: Mapping[str, f
     if not scores:
         sample = Feature(name="harmful words", value=None, is_proportion=False, n_tokens=0, n_conversations=0)
         return _without(sample, "the data hold no prompts")
-    values = np.clip(np.array(scores), -5.0, 5.0)
+    values = np.clip(np.array(scores), *LOG_ODDS)
     counts = {"n_tokens": 0, "n_conversations": len(scores)}
-    return _mean("harmful words", values, np.arange(len(scores)), confidence, **counts)
+    return _mean("harmful words", values, np.arange(len(scores)), confidence, LOG_ODDS, **counts)
 
 
 def _words(text: str) -> list[str]:
@@ -150,7 +152,7 @@ def form(conversations: Sequence[Conversation], confidence: float) -> list[Featu
             for name in ("characters of an answer", *tests)
         ]
     lengths = np.array([len(text) for _, text in answers], dtype=np.float64)
-    found.append(_mean("characters of an answer", lengths, of, confidence, **counts))
+    found.append(_mean("characters of an answer", lengths, of, confidence, LENGTHS, **counts))
     for name, test in tests.items():
         values = np.array([test(text) for _, text in answers], dtype=np.float64)
         found.append(_level(name, values, of, confidence, **counts))
@@ -168,8 +170,15 @@ def _level(name: str, values: NDArray[np.float64], of: NDArray[np.int64], confid
     return _feature(name, estimate.value, estimate.low, estimate.high, counts, is_proportion=True)
 
 
-def _mean(name: str, values: NDArray[np.float64], of: NDArray[np.int64], confidence: float, **counts: int) -> Feature:
-    """Return the mean with a t interval by clusters."""
+def _mean(
+    name: str,
+    values: NDArray[np.float64],
+    of: NDArray[np.int64],
+    confidence: float,
+    possible: tuple[float, float],
+    **counts: int,
+) -> Feature:
+    """Return the mean with a t interval by clusters, which ends where the `possible` values do."""
     from aftertune.stats.estimate import t_quantile
 
     groups = clusters.grouped(values, of)
@@ -177,7 +186,8 @@ def _mean(name: str, values: NDArray[np.float64], of: NDArray[np.int64], confide
     if not math.isfinite(variance) or df <= 0:
         return _feature(name, groups.mean, None, None, counts, is_proportion=False, warning="one conversation")
     half = float(t_quantile(confidence, df)) * math.sqrt(variance)
-    return _feature(name, groups.mean, groups.mean - half, groups.mean + half, counts, is_proportion=False)
+    low, high = max(groups.mean - half, possible[0]), min(groups.mean + half, possible[1])
+    return _feature(name, groups.mean, low, high, counts, is_proportion=False)
 
 
 def _feature(
