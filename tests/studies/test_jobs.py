@@ -361,11 +361,13 @@ def test_of_each_kind_there_is_one() -> None:
 
 
 def test_long_names_that_differ_only_at_their_ends_stay_two() -> None:
-    long = {"first_tokens": 5, "in_context": True, "rows_per_step": 2, "with_answers": True}
+    long = {"first_tokens": 5, "in_context": True, "more_epochs": 1, "rows_per_step": 2, "with_answers": True}
+    whole = label(PluginSpec("kl_on_refusals", {**long, "weight": 0.3}))
+    assert whole.endswith("in_context-more_epochs-1-rows_per_step-2-weight-0.3-with_answers")
     doses = [label(PluginSpec("kl_on_refusals", {**long, "with_refusals": True, "weight": w})) for w in (1, 3)]
     paths = [arm_name(Given(f"runs/{'support-bot-' * 8}{end}")) for end in ("a", "b")]
-    for one, two in (doses, paths):
+    for (one, two), most in ((doses, 100), (paths, 80)):
         assert one != two
-        assert len(one) == len(two) == 80
+        assert len(one) == len(two) == most
     assert label(PluginSpec("kl_on_refusals", {"weight": 0.3})) == "kl_on_refusals-weight-0.3"
     assert arm_name(Given("runs/support-bot")) == "support-bot"

@@ -11,6 +11,10 @@ from aftertune.records import digest, within
 from aftertune.tuning.mitigation import Mitigation, Need, Stage
 
 
+LONGEST = 100
+"""Characters of a label: all parameters of a mitigation have room."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ResolvedMitigation(Resolved[Mitigation]):
     """A mitigation with its identity."""
@@ -49,7 +53,7 @@ class ResolvedMitigation(Resolved[Mitigation]):
 def label(spec: PluginSpec) -> str:
     """Return what a mitigation is called among those of a recipe, e.g. `kl_on_refusals-weight-0.3`."""
     parts = [_word(key, value) for key, value in sorted(spec.parameters.items())]
-    return within(re.sub(r"[^A-Za-z0-9._+-]+", "_", "-".join([spec.name, *parts])), 80)
+    return within(re.sub(r"[^A-Za-z0-9._+-]+", "_", "-".join([spec.name, *parts])), LONGEST)
 
 
 def _word(key: str, value: object) -> str:
