@@ -10,7 +10,6 @@ from aftertune.plugins import PluginSpec, Resolved
 from aftertune.records import digest, within
 from aftertune.tuning.mitigation import Mitigation, Need, Stage
 
-
 LONGEST = 100
 """Characters of a label: all parameters of a mitigation have room."""
 
