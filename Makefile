@@ -166,7 +166,7 @@ rebuild: install
 compare-peers: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.peers --models --write
 
-# How well DriftCallback at half of a training predicts its end, into docs/training.md: 40 short tunings, some 5 CPU
+# How well DriftCallback at half of a training predicts its end, into docs/training.md: 40 short tunings, some ten CPU
 # minutes; continues.
 monitor: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m perf.monitor --write
