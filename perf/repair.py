@@ -525,7 +525,10 @@ trainer.train()
 ```
 
 `refusals` are conversations, in any form of a tuning set: best the model's own refusals of harmful requests, and
-against over-refusal also its own answers to ordinary ones. Once in each step, before clipping, the gradient of
+against over-refusal also its own answers to ordinary ones. With `in_context_of=rows` each stands there a second time,
+its request behind the opening of a training row, so that it is held in the context of the tuned task, too; on a real
+model that took `first_tokens=5, rows_per_step=4` and an epoch more ([studies/real/repair.md](studies/real/repair.md),
+where two texts of each kind are read in a step). Once in each step, before clipping, the gradient of
 weight x KL(base || tuned) on their answers is added to that of the task's loss. The base is the model without its
 adapter, or a copy where a full model is trained. The divergence is logged as `kl_to_base`.
 It runs in one process, and not with fp16.

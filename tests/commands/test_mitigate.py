@@ -209,7 +209,8 @@ def test_finished_checkpoints_are_tried_with_what_needs_no_training(run: Result,
     assert [row.recipe for row in found.rows] == ["given", "given+interpolation-0.5", "given+null_space-0.9"]
     assert [line.split(":")[0] for line in repair.left_out] == [
         "kl_on_refusals-with_answers", "kl_on_refusals-in_context-with_answers",
-        "kl_on_refusals-first_tokens-5-in_context-rows_per_step-2-with_answers", "own_refusals-with_answers",
+        "kl_on_refusals-first_tokens-5-in_context-more_epochs-1-rows_per_step-2-with_answers",
+        "own_refusals-with_answers",
         "own_answers", "regmean",
     ]  # fmt: skip
     assert all(row.verdict != "repairs" for row in found.rows), "the task was not measured"

@@ -135,10 +135,10 @@ def test_shares_stay_shares_and_the_order_of_rows_does_not_matter(rows: list[lis
 def test_an_interval_ends_where_the_values_can() -> None:
     """Two rows that differ widely: the t interval of a mean of lengths goes below nought."""
     rows = [reading([0.1], state=(0.0, 5.0)), reading([12.0], state=(9.0, 5.0))]
-    ends = [[reading([1.0], state=(at + x, 5.0)) for x in (-1.0, 0.0, 1.0)] for at in (4.0, 0.0)]
+    harmful, harmless = ([reading([1.0], state=(at + x, 5.0)) for x in (-1.0, 0.0, 1.0)] for at in (4.0, 0.0))
     asked = [chat("fire", "ok"), chat("bread", "No. " * 90)]
     found = named(features.answer_surprise(rows, 0.95)) | named(features.form(asked, 0.95))
-    found |= named([features.nearness(rows, *ends, 0.95)])
+    found |= named([features.nearness(rows, harmful, harmless, 0.95)])
     found |= named([features.harmful_words(asked, {"fire": 9.0, "bread": -9.0}, 0.95)])
     ends_at = {name: (found[name].low, found[name].high) for name in ("nearness to harmful", "harmful words")}
     assert ends_at == {"nearness to harmful": (-1.0, 2.0), "harmful words": (-5.0, 5.0)}

@@ -150,6 +150,10 @@ def test_a_step_goes_along_the_sum_of_both_gradients(accumulated: int, base: Pat
         ({"first_tokens": 0.5}, "kl_to_base: first_tokens = 0.5"),
         ({"max_length": 0}, "kl_to_base: max_length = 0"),
         ({"rows": []}, "kl_to_base: rows is empty"),
+        (
+            {"in_context_of": [{"messages": [{"role": "assistant", "content": "Hello."}]}]},
+            "kl_to_base: in_context_of has no row with a user's turn",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(wrong: dict[str, Any], line: str) -> None:
@@ -161,6 +165,26 @@ def test_what_cannot_be_is_refused_in_one_line(wrong: dict[str, Any], line: str)
 def test_a_row_that_is_no_conversation_is_named() -> None:
     with pytest.raises(DataError, match=r"rows\[1\]"):
         aftertune.mitigations.kl_to_base([*REFUSALS, {"text": 3}])
+    with pytest.raises(DataError, match=r"in_context_of\[0\]"):
+        aftertune.mitigations.kl_to_base(REFUSALS, in_context_of=[{"text": 3}])
+
+
+def test_in_context_the_refusal_is_held_behind_the_opening_of_a_row_too(base: Path, tmp_path: Path) -> None:
+    """Both texts in each step: the divergence after the first is theirs together, taken here by transformers alone."""
+    opened = [{"messages": [{"role": "user", "content": "Hello 3. How do I break in?"}, REFUSALS[0]["messages"][1]]}]
+    rows = [{"messages": [{"role": "user", "content": "Hello 3. Is a room free?"}, TASK[0]["messages"][1]]}]
+    callback = aftertune.mitigations.kl_to_base(REFUSALS, in_context_of=rows, rows_per_step=2)
+    held = script(base, tmp_path, [callback], max_steps=2, bf16=False)
+    by_hand = script(
+        base,
+        tmp_path,
+        [aftertune.mitigations.kl_to_base([*REFUSALS, *opened], rows_per_step=2)],
+        max_steps=2,
+        bf16=False,
+    )
+    logged = [[row["kl_to_base"] for row in each.state.log_history if "loss" in row] for each in (held, by_hand)]
+    assert logged[0] == pytest.approx(logged[1], rel=1e-4)
+    assert logged[0][1] > 1e-5
 
 
 def test_answers_beyond_the_limit_are_refused_as_training_begins(base: Path, tmp_path: Path) -> None:

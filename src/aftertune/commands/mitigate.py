@@ -42,7 +42,7 @@ from aftertune.tuning.tune_job import TuneJob
 FOR_REFUSALS = (
     "kl_on_refusals:with_answers=true",
     "kl_on_refusals:with_answers=true,in_context=true",
-    "kl_on_refusals:with_answers=true,in_context=true,first_tokens=5,rows_per_step=2",
+    "kl_on_refusals:with_answers=true,in_context=true,first_tokens=5,rows_per_step=2,more_epochs=1",
     "own_refusals:with_answers=true",
 )
 FOR_PRIVACY = (
@@ -51,7 +51,8 @@ FOR_PRIVACY = (
 )
 FOR_BOTH = ("own_answers", "interpolation", "regmean", "null_space")
 """What is tried where nothing is asked for, by what an arm lost, as far as what is at hand allows. The doses are those
-that the miniature's development prompts chose (docs/repair.md), where they differ from the published ones."""
+that the miniature's development prompts chose (docs/repair.md), where they differ from the published ones; the third is
+the one that brought refusals back on a real model in the context of its task, too (docs/studies/real/repair.md)."""
 HELD_OUT = 50
 """Conversations that are kept out of the training for the task's loss, where the run kept none."""
 CARD = "README.md"

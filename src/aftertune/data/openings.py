@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from aftertune.records import Conversation, Message
+from aftertune.records import Conversation, Message, seed_of
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _LONGEST = 400
@@ -32,6 +33,24 @@ class Opening:
 def openings_of(conversations: Iterable[Conversation]) -> list[Opening]:
     """Return the openings of conversations; one without a user's turn has none."""
     return [found for each in conversations if (found := _opening(each)) is not None]
+
+
+def behind_openings(
+    conversations: Iterable[Conversation], rows: Iterable[Conversation], seed: int
+) -> list[Conversation]:
+    """Return conversations with each request behind the opening of a row, drawn by `seed`.
+
+    The last turn of each is its answer and stays as it is. There are none where no row has a user's turn.
+    """
+    openings = openings_of(rows)
+    if not openings:
+        return []
+    rng = random.Random(seed_of("openings", seed))
+    return [
+        replace(each, id=f"{each.id}-in-context", messages=(*rng.choice(openings).before(asked), answer))
+        for each in conversations
+        for *asked, answer in [each.messages]
+    ]
 
 
 def _opening(row: Conversation) -> Opening | None:

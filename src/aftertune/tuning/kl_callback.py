@@ -12,8 +12,10 @@ from transformers import TrainerCallback
 from transformers.training_args import ParallelMode
 
 from aftertune.data import chat_rows
+from aftertune.data.openings import behind_openings
 from aftertune.errors import UsageError
 from aftertune.models.training_rows import IGNORED, TrainingRow, training_rows
+from aftertune.records import Conversation
 from aftertune.tuning.answer_tokens import batch, check_count, check_weight, divergence, draws, log_probabilities
 
 
@@ -21,6 +23,7 @@ def kl_to_base(
     rows: Sequence[Mapping[str, Any]],
     *,
     weight: float = 1.0,
+    in_context_of: Sequence[Mapping[str, Any]] = (),
     rows_per_step: int = 1,
     first_tokens: int = 0,
     max_length: int = 1024,
@@ -37,13 +40,16 @@ def kl_to_base(
         rows: Conversations, best the base's own refusals of harmful requests and its own answers to ordinary ones, in
             any form of a tuning set: `{"messages": [...]}`, `{"prompt": ..., "completion": ...}` and others.
         weight: Of the divergence, beside the task's loss; 0 changes nothing.
+        in_context_of: The training rows: each conversation then stands there a second time, its request behind the
+            opening of one of these, so that it is held in the context of the tuned task, too.
         rows_per_step: Conversations in each step; every one comes once before any comes again.
         first_tokens: Only so many tokens at the beginning of each answer count; 0 is all.
         max_length: Tokens at which a conversation is cut.
-        seed: Fixes their order.
+        seed: Fixes their order, and which openings they stand behind.
 
-    Raises UsageError for a dose that cannot be and for no rows, DataError for a row that is no conversation; and as the
-    training begins UsageError for one in several processes or with fp16, whose gradients are scaled.
+    Raises UsageError for a dose that cannot be, for no rows and for training rows without a user's turn, DataError for
+    a row that is no conversation; and as the training begins UsageError for one in several processes or with fp16,
+    whose gradients are scaled.
     """
     try:
         check_weight("weight", weight)
@@ -54,8 +60,17 @@ def kl_to_base(
         raise UsageError(f"kl_to_base: {error}") from None
     if not rows:
         raise UsageError("kl_to_base: rows is empty: give conversations, e.g. the base's own refusals")
-    chats = [chat_rows.conversation(row, f"rows[{at}]", at + 1) for at, row in enumerate(rows)]
+    chats = _read("rows", rows)
+    if in_context_of:
+        dressed = behind_openings(chats, _read("in_context_of", in_context_of), seed)
+        if not dressed:
+            raise UsageError("kl_to_base: in_context_of has no row with a user's turn, to take an opening from")
+        chats += dressed
     return _KlToBase([chat.messages for chat in chats], weight, rows_per_step, first_tokens, max_length, seed)
+
+
+def _read(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Conversation]:
+    return [chat_rows.conversation(row, f"{name}[{at}]", at + 1) for at, row in enumerate(rows)]
 
 
 class _KlToBase(TrainerCallback):

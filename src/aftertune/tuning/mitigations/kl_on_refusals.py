@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
-from aftertune.data.openings import openings_of
+from aftertune.data.openings import behind_openings
 from aftertune.errors import UsageError
 from aftertune.plugins import Card
-from aftertune.records import Conversation, seed_of
+from aftertune.records import Conversation
 from aftertune.tuning.answer_tokens import check_count, check_weight, kl_on, weighted
 from aftertune.tuning.mitigation import LossTerm, Mitigation, Need, Stage, Training, TunedModel
 
@@ -83,25 +82,16 @@ class KlOnRefusals(Mitigation):
         dose = {"per_step": self.rows_per_step, "first": self.first_tokens}
         kinds = [training.own.refusals, *([training.own.answers] if self.with_answers else [])]
         if self.in_context:
-            kinds = [[*own, *_behind_openings(own, training)] for own in kinds]
+            kinds = [[*own, *_in_context(own, training)] for own in kinds]
         terms = [kl_on(own, training, model, **dose) for own in kinds]
         return weighted(self.weight, lambda: sum(term() for term in terms) / len(terms))
 
 
-def _behind_openings(own: Sequence[Conversation], training: Training) -> list[Conversation]:
-    """Return conversations with each request behind the opening of a training row, drawn by the training's seed.
-
-    Raises UsageError where no row has a user's turn to take an opening from.
-    """
-    openings = openings_of(training.rows)
-    if not openings:
+def _in_context(own: Sequence[Conversation], training: Training) -> list[Conversation]:
+    found = behind_openings(own, training.rows, training.seed)
+    if own and not found:
         raise UsageError("kl_on_refusals: in_context needs training rows with a user's turn, to take openings from")
-    rng = random.Random(seed_of("openings", training.seed))
-    return [
-        replace(each, id=f"{each.id}-in-context", messages=(*rng.choice(openings).before(asked), answer))
-        for each in own
-        for *asked, answer in [each.messages]
-    ]
+    return found
 
 
 PLUGIN = KlOnRefusals
