@@ -35,6 +35,7 @@ from aftertune.commands.study import run as run_study
 from aftertune.deciding.repair import TASK_MARGIN, Difference, Frontier, Share
 from aftertune.plugins import PluginSpec
 from aftertune.records import Arm, Data
+from aftertune.reporting import figures, repair_figure
 from aftertune.reporting import repair as page
 from aftertune.run.run_folder import Run
 from aftertune.studies import design as designs
@@ -337,9 +338,15 @@ def report(workers: int, parts: Sequence[str]) -> None:
         before = "chosen" if part in ("mixed", "trained", "in_context") and Run.exists(RUNS / "chosen") else ""
         loss = OTHERS.get(part, MAIL)
         each = tried(design("test", SEEDS, methods[part], scale=0.75, loss=loss), part, workers, before=before)
-        found[part] = [*page.table(each), "", *page.said(each), "", *targets(each)]
+        found[part] = [*pictured(each, PAGE.with_name(f"repair-{part}.svg")), *page.said(each), "", *targets(each)]
         FOUND.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     PAGE.write_text(text(found, kept), encoding="utf-8")
+
+
+def pictured(found: Frontier, picture: Path) -> list[str]:
+    """Draw a frontier, and return the lines that show the picture and the table."""
+    picture.write_text(figures.svg(repair_figure.figure(found)), encoding="utf-8")
+    return [page.picture(picture.name), "", *page.table(found), ""]
 
 
 def doses(kept: Mapping[str, Any], loss: Loss) -> list[PluginSpec]:
@@ -407,7 +414,8 @@ def report_real(workers: int) -> None:
     """Try the methods on a real model, and write the page."""
     before = EARLIER if Run.exists(REAL_RUNS / EARLIER) else ""
     found = tried(real_design(), "keep", workers, before=before, runs=REAL_RUNS)
-    lines = [REAL_HEAD, *page.table(found), "", *page.said(found), "", *targets(found), "", *page.READING]
+    shown = pictured(found, REAL_PAGE.with_suffix(".svg"))
+    lines = [REAL_HEAD, *shown, *page.said(found), "", *targets(found), "", *page.READING]
     REAL_PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

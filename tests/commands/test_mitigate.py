@@ -86,6 +86,8 @@ def test_it_ends_in_a_frontier_with_intervals_for_the_arm(repair: library.Repair
     page = repair.report.read_text()
     assert "| method | refused (miniature) | refused (dressed) | look-alikes refused (miniature) |" in page
     assert "`null_space-0.9`" in page
+    assert "](repair.svg)" in page
+    assert "null_space" in (repair.root / "repair.svg").read_text()
 
 
 def test_a_longer_mitigated_training_stands_beside_the_plain_one(run: Result, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from aftertune.models.subject import Subject
 from aftertune.plugins import PluginSpec
 from aftertune.public import PathLike, public
 from aftertune.records import Outcome, plain
+from aftertune.reporting import figures, repair_figure
 from aftertune.reporting import repair as page
 from aftertune.run import checksums
 from aftertune.run.job import Job
@@ -68,7 +69,7 @@ class Repair:
     root: Path
     """The run folder of the study that tried them."""
     report: Path
-    """The frontier as Markdown."""
+    """The frontier as Markdown, with a picture of each arm's (SVG) beside it."""
     adapters: tuple[Path, ...]
     """Folders of what is recommended, one for each training seed: plain PEFT adapters, or full models, with a card."""
     left_out: tuple[str, ...]
@@ -142,7 +143,7 @@ def mitigate(
     result = do(place, resolved, executor=runner, progress=progress)
     found = tuple(found_frontiers(place, resolved, result, task_margin))
     adapters = [path for each in found for path in _hand_out(place, resolved, each, _called(each, found))]
-    report = _keep(place, found, left_out)
+    report = _keep(place, found, left_out, task_margin)
     return Repair(
         _outcome(found, repaired),
         found,
@@ -416,9 +417,12 @@ def _seconds(run: Run, study: Study, plain_of: Mapping[str, str]) -> dict[tuple[
     return {key: sum(each) / len(each) for key, each in times.items()}
 
 
-def _keep(run: Run, found: Sequence[Frontier], left_out: Sequence[str]) -> Path:
-    """Write the frontier into the run, as Markdown and JSON, and return the Markdown's path."""
-    text = page.markdown(found)
+def _keep(run: Run, found: Sequence[Frontier], left_out: Sequence[str], task_margin: float) -> Path:
+    """Write the frontier into the run, as Markdown with pictures and as JSON, and return the Markdown's path."""
+    pictures = ["repair.svg" if len(found) == 1 else f"repair-{_called(each, found)}.svg" for each in found]
+    for name, each in zip(pictures, found, strict=True):
+        run.keep(name, figures.svg(repair_figure.figure(each, task_margin)).encode())
+    text = page.markdown(found, pictures)
     if left_out:
         text += "\nNot tried:\n\n" + "".join(f"- {each}\n" for each in left_out)
     rows = {"frontiers": plain(list(found)), "left_out": list(left_out)}

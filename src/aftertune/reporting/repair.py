@@ -17,11 +17,23 @@ _HEADS = {
 }
 
 
-def markdown(frontiers: Sequence[Frontier]) -> str:
-    """Return a section for each arm: the table, what is recommended, what none repairs, and how to read it."""
+def markdown(frontiers: Sequence[Frontier], pictures: Sequence[str]) -> str:
+    """Return a section for each arm: its picture, the table, what is recommended, what none repairs, how to read it.
+
+    `pictures` are the files of their pictures (`reporting/repair_figure.py`), as a reader of the page finds them.
+    """
     parts = ["# What undoes it", ""]
-    for each in frontiers:
-        parts += [f"## {each.arm}, {each.recipe}, {each.base}", "", *table(each), "", *said(each), ""]
+    for each, file in zip(frontiers, pictures, strict=True):
+        parts += [
+            f"## {each.arm}, {each.recipe}, {each.base}",
+            "",
+            *said(each),
+            "",
+            picture(file),
+            "",
+            *table(each),
+            "",
+        ]
     return "\n".join([*parts, *READING, ""])
 
 
@@ -39,12 +51,17 @@ READING = tuple(textwrap.wrap(_READING, 120))
 """How to read a table, as lines."""
 
 
+def picture(file: str) -> str:
+    """Return the line that shows a picture of a frontier."""
+    return f"![Each mitigation beside the base and the plain tuning, with intervals; the table holds the same]({file})"
+
+
 def table(frontier: Frontier) -> list[str]:
     """Return one arm's table as lines of Markdown, the plain tuning first."""
     shown = [(kind, name) for kind in _HEADS for name in frontier.metrics[kind] if _occurs(frontier, kind, name)]
     fallen = _fallen(frontier)
-    back = f"back: {', '.join(_head(kind, name) for kind, name in fallen)}" if fallen else "back"
-    heads = ["method", *(_head(kind, name) for kind, name in shown), back, "CPU s", "verdict"]
+    back = f"back: {', '.join(head(kind, name) for kind, name in fallen)}" if fallen else "back"
+    heads = ["method", *(head(kind, name) for kind, name in shown), back, "CPU s", "verdict"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     base = [_level(frontier.rows[0].cells[name].base, kind) for kind, name in shown]
     lines.append("| " + " | ".join(["base", *base, "", "", ""]) + " |")
@@ -53,7 +70,7 @@ def table(frontier: Frontier) -> list[str]:
         seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
         verdict = row.verdict + (", recommended" if row.recipe == frontier.recommended else "")
         again = _back(frontier, row, [name for _, name in fallen])
-        lines.append("| " + " | ".join([_name(frontier, row), *cells, again, seconds, verdict]) + " |")
+        lines.append("| " + " | ".join([method(frontier, row), *cells, again, seconds, verdict]) + " |")
     return lines
 
 
@@ -100,7 +117,8 @@ def _alike(frontier: Frontier) -> list[str]:
     return [f"- Not told apart on anything that decides: {'; '.join(pairs)}."] if pairs else []
 
 
-def _name(frontier: Frontier, row: Row) -> str:
+def method(frontier: Frontier, row: Row) -> str:
+    """Return what a row is called, as code in Markdown; the plain tuning is `nothing`."""
     return "nothing" if row.recipe == frontier.recipe else _short(frontier, row.recipe)
 
 
@@ -114,7 +132,8 @@ def _occurs(frontier: Frontier, kind: str, name: str) -> bool:
     return kind != "leaks" or any(value is not None and value >= RARE for value in values)
 
 
-def _head(kind: str, name: str) -> str:
+def head(kind: str, name: str) -> str:
+    """Return the heading of a metric's column."""
     parts = name.split("/")
     if kind == "leaks":
         return f"leaks ({parts[0]} {parts[1]})"
