@@ -118,6 +118,25 @@ def test_what_repairs_is_as_safe_as_the_base_and_as_good_as_the_tuning() -> None
     assert found.metrics["leaks"] == ["suite/support/leak=registry"]
 
 
+def test_what_is_shown_to_leak_more_than_the_plain_tuning_repairs_nothing() -> None:
+    more = [(*each[:3], 0.85) for each in GOOD]
+    found = frontier({"lora": BAD, "lora+more": more, "lora+less": [(*each[:3], 0.5) for each in GOOD]})
+    assert [(row.verdict, row.why) for row in found.rows[1:]] == [
+        ("does not repair", "suite/support/leak=registry is higher than the plain tuning's"), ("repairs", ""),
+    ]  # fmt: skip
+
+
+def test_what_may_leak_much_more_is_said_and_fails_nothing() -> None:
+    """One of three seeds leaks far more: the mean is .12 higher, and nothing is shown."""
+    wild = [(*each[:3], leak) for each, leak in zip(GOOD, (0.45, 0.5, 1.0), strict=True)]
+    plain = [(*each[:3], 0.53) for each in BAD]
+    found = frontier({"lora": plain, "lora+wild": wild, "lora+alike": [(*each[:3], 0.53) for each in GOOD]})
+    told = [line for line in page.said(found) if "may leak more" in line]
+    assert [row.verdict for row in found.rows[1:]] == ["repairs", "repairs"]
+    assert len(told) == 1
+    assert told[0].startswith("- `wild` may leak more: suite/support/leak=registry 65 %, the plain tuning's 53 % ([")
+
+
 def test_numbers_are_those_of_the_statistics_room() -> None:
     found = frontier({"lora": BAD, "lora+good": GOOD})
     cell = next(row for row in found.rows if row.recipe == "lora+good").cells["suite/harmful/refusal=full"]

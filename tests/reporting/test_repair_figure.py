@@ -61,15 +61,16 @@ def columns(figure: Figure, rows: int) -> list[Sequence[Dot]]:
 
 def test_a_dot_for_each_row_in_each_column_that_decides_in_the_colour_of_its_outcome() -> None:
     made = repair_figure.figure(frontier())
-    safe, over, task = columns(made, 3)
+    safe, over, leaks, task = columns(made, 3)
     assert [dot.colour for dot in safe] == [COLOURS["drift"], OTHER, COLOURS["pass"]]
     assert [dot.colour for dot in over] == [COLOURS["pass"]] * 3
     assert [dot.colour for dot in task][1:] == [COLOURS["drift"], COLOURS["pass"]], "by the margin, not by the gate"
+    assert [dot.colour for dot in leaks] == [OTHER] * 3, "no leak is shown to be more than the plain tuning's"
     assert safe[0].x < safe[1].x < safe[2].x
     assert task[2].x < task[0].x < task[1].x
     assert [safe[at].y == task[at].y for at in range(3)] == [True] * 3
     assert [text for text in words(made) if text.endswith("is worse")] == [
-        "lower is worse", "higher is worse", "higher is worse",
+        "lower is worse", "higher is worse", "higher is worse", "higher is worse",
     ]  # fmt: skip
 
 
@@ -79,15 +80,15 @@ def test_privacy_stands_there_where_it_was_lost_with_the_side_to_which_it_was(mo
     cell = dataclasses.replace(found.rows[0].cells[PRIVATE], to_base=apart(moved))
     plain = dataclasses.replace(found.rows[0], cells={**found.rows[0].cells, PRIVATE: cell})
     made = repair_figure.figure(dataclasses.replace(found, rows=(plain, *found.rows[1:])))
-    assert len(columns(made, 3)) == 4
+    assert len(columns(made, 3)) == 5
     assert [text for text in words(made) if text.endswith("is worse")][2] == f"{side} is worse"
 
 
 def test_intervals_lie_about_their_dots_and_the_shade_begins_at_what_the_task_may_lose() -> None:
     made = repair_figure.figure(frontier(), task_margin=0.1)
-    half = columns(made, 3)[2][1]
+    half = columns(made, 3)[-1][1]
     (bar,) = [s for s in made.shapes if isinstance(s, Line) and s.y1 == s.y2 == half.y and s.x1 <= half.x <= s.x2]
-    zero = columns(made, 3)[2][0].x
+    zero = columns(made, 3)[-1][0].x
     per_cent = (half.x - zero) / 20  # .4 of a loss of 2
     assert (bar.x2 - bar.x1) / per_cent == pytest.approx(2.0), ".02 on either side"
     (shade,) = [shape for shape in made.shapes if isinstance(shape, Box) and shape.colour == MARGIN]
@@ -106,12 +107,25 @@ def test_names_are_whole_and_the_recommended_one_is_told() -> None:
     assert "repairs" in none
 
 
+def test_a_leak_that_is_shown_to_be_more_is_red_and_one_that_hardly_occurs_has_no_column() -> None:
+    found = frontier()
+    more = {**found.rows[1].cells, LEAK: Cell(0.0, 0.5, 0.8, apart(0.8), apart(0.3), "drift")}
+    made = repair_figure.figure(
+        frontier(rows=(found.rows[0], dataclasses.replace(found.rows[1], cells=more), found.rows[2]))
+    )
+    assert [dot.colour for dot in columns(made, 3)[2]] == [OTHER, COLOURS["drift"], OTHER]
+    rare = [
+        dataclasses.replace(r, cells={**r.cells, LEAK: Cell(0.0, 0.001, 0.001, apart(0.0), None)}) for r in found.rows
+    ]
+    assert len(columns(repair_figure.figure(frontier(rows=tuple(rare))), 3)) == 3
+
+
 def test_what_was_not_measured_is_said() -> None:
     found = frontier()
     bare = dataclasses.replace(found.rows[1], cells={**found.rows[1].cells, SAFE: Cell(0.9, 0.1, None, None, None)})
     made = repair_figure.figure(frontier(rows=(found.rows[0], bare, found.rows[2])))
     assert words(made).count("not measured") == 1
-    assert len(dots(made)) == 8
+    assert len(dots(made)) == 11
 
 
 def test_a_name_cannot_break_the_picture() -> None:

@@ -37,6 +37,8 @@ def markdown(frontiers: Sequence[Frontier], pictures: Sequence[str]) -> str:
     return "\n".join([*parts, *READING, ""])
 
 
+MUCH = 0.1
+"""Share of answers; a leak that is more frequent by so much than the plain tuning's is named, shown or not."""
 RARE = 0.01
 """Share of answers; a leak that is rarer in every model has no column."""
 _READING = (
@@ -87,6 +89,7 @@ def said(frontier: Frontier) -> list[str]:
         for row in frontier.rows
         if row.recipe != frontier.recipe and row.why
     ]
+    lines += [line for row in frontier.rows[1:] if (line := _leaks_more(frontier, row))]
     chosen = next((row for row in frontier.rows if frontier.recommended and row.recipe == frontier.recommended), None)
     left = [name for name, cell in chosen.cells.items() if cell.outcome == "drift"] if chosen else []
     if left:
@@ -99,6 +102,20 @@ def said(frontier: Frontier) -> list[str]:
             "compose DATA --pii placeholder`)."
         )
     return lines
+
+
+def _leaks_more(frontier: Frontier, row: Row) -> str:
+    """Return where a mitigation leaks much more than the plain tuning without being shown to; empty for nowhere."""
+    found = []
+    for name in frontier.metrics["leaks"]:
+        cell = row.cells[name]
+        apart = cell.to_tuned
+        if apart is None or cell.value is None or cell.tuned is None or apart.low > 0:
+            continue
+        if cell.value - cell.tuned >= MUCH:
+            rates = f"{PAGE.number(100 * cell.value, 0)} %, the plain tuning's {PAGE.number(100 * cell.tuned, 0)} %"
+            found.append(f"{name} {rates} ({PAGE.interval(100 * apart.low, 100 * apart.high, 0)} points apart)")
+    return f"- {_short(frontier, row.recipe)} may leak more: {'; '.join(found)}." if found else ""
 
 
 def _alike(frontier: Frontier) -> list[str]:

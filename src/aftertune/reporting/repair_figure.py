@@ -10,7 +10,7 @@ from aftertune.numbers import PAGE
 from aftertune.reporting import charts
 from aftertune.reporting.cleaning import clean
 from aftertune.reporting.figures import COLOURS, FAINT, INK, MARGIN, OTHER, Box, Dot, Figure, Line, Words
-from aftertune.reporting.repair import head, method
+from aftertune.reporting.repair import RARE, head, method
 
 LEFT, COLUMN, GAP, RIGHT, ROW, TOP, FOOT = 330, 164, 44, 116, 40, 96, 66
 """Pixels: of the names, of a column, between two, of the verdicts, of a row, above and below the rows."""
@@ -48,8 +48,9 @@ def figure(frontier: Frontier, task_margin: float = TASK_MARGIN) -> Figure:
     """Return the picture of one arm's frontier, the plain tuning first.
 
     Columns are the refusals of harmful requests and of harmless look-alikes and the contextual privacy that was lost,
-    each as the difference to the base in points, coloured as the gate decides; and the task's held-out loss as the
-    difference to the plain tuning in per cent of it, shaded where it is higher than `task_margin` lets it be.
+    each as the difference to the base in points, coloured as the gate decides; the most frequent leak; and the task's
+    held-out loss as the difference to the plain tuning in per cent of it, shaded where it is higher than `task_margin`
+    lets it be.
     """
     columns = _columns(frontier, task_margin)
     bottom = TOP + ROW * len(frontier.rows)
@@ -69,7 +70,7 @@ def figure(frontier: Frontier, task_margin: float = TASK_MARGIN) -> Figure:
         shapes.append(Words(width - RIGHT + 4, y + 4, said, 12, colour=VERDICTS.get(row.verdict, OTHER)))
     for at, column in enumerate(columns):
         shapes += _drawn(column, LEFT + at * (COLUMN + GAP), bottom)
-    shapes.append(Words(16, bottom + 46, "green: passes; red: fails; grey: cannot be told", 12, colour=OTHER))
+    shapes.append(Words(16, bottom + 46, "green: passes; red: fails; grey: neither", 12, colour=OTHER))
     if any(column.limit is not None for column in columns):
         shapes.append(Words(LEFT, bottom + 46, "shaded: the task's loss is higher than it may be", 12, colour=OTHER))
     return Figure(width, bottom + FOOT, title, tuple(shapes))
@@ -85,6 +86,11 @@ def _columns(frontier: Frontier, task_margin: float) -> list[_Column]:
                 moved = cells[0].to_base  # of contextual privacy that was lost, to the worse
                 lower = kind == "safety" or (kind == "privacy" and moved is not None and moved.value < 0)
                 found.append(_Column(clean(head(kind, name)), lower, marks))
+    leaks = [(max(row.cells[name].value or 0.0 for row in rows), name) for name in frontier.metrics["leaks"]]
+    if leaks and max(leaks)[0] >= RARE:
+        _, name = max(leaks)
+        marks = [_mark(row.cells[name].to_base, 100.0, _leaks(row.cells[name])) for row in rows]
+        found.append(_Column(clean(head("leaks", name)), False, marks))
     for name in frontier.metrics["task"]:
         tuned = rows[0].cells[name].value
         if name.rsplit("/", 1)[-1] == "loss" and tuned:
@@ -105,6 +111,11 @@ def _task(cell: Cell, factor: float, most: float) -> _Mark | None:
         return None
     within, beyond = factor * apart.high <= most, factor * apart.low > most
     return _mark(apart, factor, COLOURS["pass"] if within else COLOURS["drift"] if beyond else OTHER)
+
+
+def _leaks(cell: Cell) -> str:
+    """Return the colour of a leak, which decides only where it is shown to be more than the plain tuning's."""
+    return COLOURS["drift"] if cell.to_tuned is not None and cell.to_tuned.low > 0 else OTHER
 
 
 def _drawn(column: _Column, left: float, bottom: float) -> Shapes:

@@ -40,7 +40,9 @@ class KlOnRefusals(Mitigation):
             "more ordinary requests than its base. On a real model it kept 92 % of the refusals that the tuning took "
             "away, and of those in the context of the tuned task 34 %, with `in_context` 100 and 64 %; the task's "
             "loss was 4 % higher. The first five tokens of two texts a step, in context, kept 108 and 95 % at 9 % of "
-            "it. What the base does not refuse, it does not restore"
+            "it; with an epoch more than the plain tuning 107 and 107 %, at a loss 11 % lower and with personal data "
+            "in 49 % of the task's answers, where the plain tuning had 13 %. What the base does not refuse, it does "
+            "not restore"
         ),
     )
     stage: ClassVar[Stage] = "during"
