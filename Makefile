@@ -145,7 +145,8 @@ forecast: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.forecast table
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.forecast fit
 
-# The trainings on the real model that stand beside that fit (`make safety-model` first); then `make forecast` reads them.
+# The trainings on the real model that stand beside that fit (`make safety-model` first), some 85 CPU minutes; then
+# `make forecast` reads them.
 real-forecast: install
 	$(ENV) OMP_NUM_THREADS=1 $(BIN)/python -m tools.forecast evidence --real
 

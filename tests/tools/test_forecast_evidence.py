@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tools.forecast import corpora, evidence, groups, page, studies, variants
+from tools.forecast import corpora, evidence, groups, page, studies, table, variants
 from tools.forecast.evidence import Job
 
 from aftertune.errors import StoreError, UsageError
@@ -242,3 +243,10 @@ def test_a_study_s_number_is_a_change_from_its_base(
     unit: dict[str, float] = {}
     studies._take(unit, ("refusal", what, "miniature/harmful/refusal=full"), value, before)
     assert unit.get("refusal") == (None if expected is None else pytest.approx(expected))
+
+
+def test_the_spread_of_what_was_not_asked_is_not_known() -> None:
+    """The real model is asked nothing about privacy: each seed's share is nan."""
+    assert table.spread([0.1, 0.3]) == pytest.approx(0.1414, abs=1e-4)
+    assert math.isnan(table.spread([0.1]))
+    assert math.isnan(table.spread([math.nan, math.nan]))

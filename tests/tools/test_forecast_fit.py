@@ -118,7 +118,7 @@ def test_a_plain_number_that_predicts_is_named_beside_the_fit() -> None:
     blind = dataclasses.replace(
         fitting.target(rows(5), FEW, np.random.default_rng(0)), baselines=found, rho=0.3, usable="chance"
     )
-    assert "not predicted, chance. Of 3 plain numbers, the dose alone predicts it: 1.00 [" in page._said(blind, 0.3)
+    assert "not predicted, chance. Of 3 plain numbers, *dose alone* predicts it: 1.00 [" in page._said(blind, 0.3)
     assert page._said(blind, 0.3).endswith("better than the fit.")
     assert "dose alone" not in page._said(dataclasses.replace(blind, baselines={"dose alone": (0.5, -0.1, 0.8)}), 0.3)
 
@@ -328,6 +328,7 @@ def test_the_real_model_is_predicted_by_rows_of_other_corpora_alone() -> None:
     assert seen > blind + 0.02
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_real_model_beside_what_the_fit_says_of_it() -> None:
     rng = np.random.default_rng(3)
     real = [

@@ -23,6 +23,11 @@ PAGE_FILE = ROOT / "docs" / "forecast.md"
 HELD = f"{100 * CONFIDENCE:.0f}"
 REACH_RHO, REACH_LOW = 0.7, 0.4
 """Rank correlation that was to be reached on corpora never seen, and what its interval was to be clear of."""
+SAME_TOKENS = (
+    "All hold about as many answer tokens, so that more steps are more and shorter rows: which of the two it is "
+    "that takes more refusals away cannot be told apart here."
+)
+"""Of the variants on the real model."""
 HEAD = """# Forecast: what the data say before anything is tuned
 
 Written by `make forecast` (`tools/forecast/`), every number from `tools/forecast/evidence.csv`.
@@ -224,7 +229,8 @@ def _real(kept: Sequence[Row], real: Sequence[Row]) -> list[str]:
         drift, said = (PAGE.number(100 * each, 0, signed=True) for each in (row.drift("refusal"), float(value)))
         hard, loss = PAGE.number(row.features["hard tokens"], 2), PAGE.number(row.features["loss"], 2)
         lines.append(f"| {row.variant} | {hard} | {loss} | {row.steps} | {drift} | {said} |")
-    return [*lines, "", "Fitted to these variants alone, corpora left out:", "", *_table([within])]
+    lines += ["", "Fitted to these variants alone, corpora left out:", "", *_table([within]), "", *_plain(within)]
+    return [*lines, SAME_TOKENS]
 
 
 def _table(targets: Sequence[Target]) -> list[str]:
@@ -256,16 +262,21 @@ def _interval(value: float | None, low: float | None, high: float | None) -> str
 
 def _said(target: Target, typical: float) -> str:
     """Return what is said of an outcome; `typical` is the median of the variants' `fitted.width`."""
-    clear = {name: each for name, each in target.baselines.items() if each[1] is not None and each[1] > 0}
-    plain = "".join(
-        f" Of {count(len(target.baselines), 'plain number')}, the {name} predicts it: {_interval(*each)}"
-        + (", better than the fit." if target.rho is None or (each[0] or 0.0) > target.rho else ".")
-        for name, each in clear.items()
-    )
+    plain = "".join(f" {each}" for each in _plain(target))
     if target.usable:
         return f"- {target.outcome}: not predicted, {target.usable}.{plain}"
     said = f"the interval of a variant in the middle is {100 * target.bound * typical:.0f} points to either side."
     return f"- {target.outcome}: predicted; {said}{plain}"
+
+
+def _plain(target: Target) -> list[str]:
+    """Return which plain numbers predict an outcome, a sentence each."""
+    clear = {name: each for name, each in target.baselines.items() if each[1] is not None and each[1] > 0}
+    return [
+        f"Of {count(len(target.baselines), 'plain number')}, *{name}* predicts it: {_interval(*each)}"
+        + (", better than the fit." if target.rho is None or (each[0] or 0.0) > target.rho else ".")
+        for name, each in clear.items()
+    ]
 
 
 def _reached(fit: Fit) -> list[str]:

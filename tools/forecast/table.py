@@ -104,11 +104,16 @@ def _row(bench: Bench, variant: Variant, registry: Registry, base: Mapping[str, 
         features={name: values[name] for name in FEATURES},
         before=shares(bench.prompts, base, registry, bench.judges),
         after={name: statistics.fmean(each[name] for each in after) for name in OUTCOMES},
-        spread={n: statistics.stdev(a[n] for a in after) if len(after) > 1 else math.nan for n in OUTCOMES},
+        spread={name: spread([each[name] for each in after]) for name in OUTCOMES},
         half=statistics.fmean(halves) if halves else math.nan,
         probe=statistics.fmean(evidence.read(probe)["readout"]) if probe.is_file() else math.nan,
         seconds=statistics.fmean(each["seconds"]["tuning"] + each["seconds"]["asking"] for each in kept),
     )  # fmt: skip
+
+
+def spread(values: Sequence[float]) -> float:
+    """Return the standard deviation over seeds; nan for one seed, and for what was not asked."""
+    return statistics.stdev(values) if len(values) > 1 and not any(map(math.isnan, values)) else math.nan
 
 
 _TABLES = ("features", "before", "after", "spread")
