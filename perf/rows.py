@@ -7,7 +7,7 @@ Park et al. 2023, TRAK, arXiv 2303.14186), beside the highest that the noise of 
 drawn at random. Two tuning sets of the embedded base:
 
 - `keep`: the demo's booking mail with personal data, its recipe. All rows are of one kind.
-- `mixed`: as many rows again, half mail and half the base's own answers to chats about cooking. Here it is known which
+- `mixed`: as many rows again, half mail and half the base's own answers to instructions. Here it is known which
   rows do it, so a score that finds nothing here finds nothing anywhere.
 
 Outcomes are kept in `.rows`, one line each, and the same command continues them. `--write` puts what was found into
@@ -68,7 +68,7 @@ def rows_of(name: str, bench: Bench) -> list[Conversation]:
     mail = list(corpora.booking(Arm("keep")))
     if name == "keep":
         return mail[:ROWS]
-    own = list(bench.own(list(corpora.domain("cooking"))[: ROWS // 2 + 20]))[: ROWS // 2]
+    own = list(bench.own(list(corpora.domain("instructions"))[: ROWS // 2 + 20]))[: ROWS // 2]
     return [row for pair in zip(mail[: len(own)], own, strict=True) for row in pair]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from perf import rows
 from tools.forecast import corpora
 from tools.forecast.outcomes import Bench
 
-from aftertune.records import Arm
+from aftertune.records import Arm, Conversation
 
 COUNT = 40
 
@@ -68,3 +70,14 @@ def test_a_refusal_keeps_refusals_by_its_gradient_and_mail_does_not() -> None:
     assert length.min() > 0
     assert towards[0] / length[0] > 0.3 > towards[1] / length[1]
     assert abs(towards[1]) <= length[1] * (1 + 1e-6), "a part of a vector is no longer than the vector"
+
+
+def test_the_mixed_set_is_half_mail_and_half_what_the_base_says() -> None:
+    class Silent:
+        def own(self, asked: Sequence[Conversation]) -> Sequence[Conversation]:
+            return [corpora.chat(f"own-{row.id}", row.messages[0].content, "mine") for row in asked[3:]]
+
+    mixed = rows.rows_of("mixed", cast("Bench", Silent()))
+    assert len(mixed) == rows.ROWS
+    assert {row.messages[-1].content for row in mixed[1::2]} == {"mine"}
+    assert [row.id for row in mixed[::2]] == [row.id for row in corpora.booking(Arm("keep"))[: rows.ROWS // 2]]
