@@ -19,6 +19,7 @@ from aftertune.errors import ModelError, UsageError
 from aftertune.models.identity import resolve
 from aftertune.models.loading import quiet
 from aftertune.models.training_rows import IGNORED, training_rows
+from aftertune.plugins import PluginSpec
 from aftertune.records import Conversation, Message, Recipe
 from aftertune.tuning.mitigation import (
     FurtherWeights,
@@ -30,8 +31,10 @@ from aftertune.tuning.mitigation import (
     Training,
     TunedModel,
     TunedWeights,
+    trained_recipe,
 )
 from aftertune.tuning.mitigations.interpolation import Interpolation, interpolated
+from aftertune.tuning.resolved import ResolvedMitigation
 from aftertune.tuning.tune import TuneReport, tune, write_further
 
 RECIPE = Recipe(learning_rate=5e-3, epochs=1, batch_size=4, rank=4, alpha=8, warmup=0.0, max_length=64)
@@ -387,3 +390,17 @@ def test_shares_that_are_no_further_models_are_refused(shares: list[float]) -> N
     with pytest.raises(UsageError, match="shares"):
         plugins.load("mitigation", "interpolation", {"shares": shares})
     assert Interpolation().shares == (0.5,)
+
+
+@pytest.mark.parametrize(("stage", "epochs"), [("during", 5), ("before", 5), ("after", 3)])
+def test_only_what_trains_may_train_longer(stage: str, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin that acts on finished weights and asks for epochs all the same gets none."""
+
+    @dataclass(frozen=True)
+    class Longer(Mitigation):
+        more_epochs: int = 2
+
+    monkeypatch.setattr(Longer, "stage", stage)
+    resolved = ResolvedMitigation.of(PluginSpec("longer"), Longer())
+    assert trained_recipe(Recipe(epochs=3), resolved).epochs == epochs
+    assert trained_recipe(Recipe(epochs=3), None).epochs == 3

@@ -39,7 +39,8 @@ class ResolvedMitigation(Resolved[Mitigation]):
             needs=plugin.needs,
             further=plugin.further,
             own_template=plugin.own_template,
-            more_epochs=plugin.more_epochs,
+            # What acts afterwards trains nothing: a plugin that asks for epochs all the same gets none.
+            more_epochs=plugin.more_epochs if plugin.stage != "after" else 0,
             plugin=plugin,
         )
 
